@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run
 
 RELEASES = ("bookworm", "trixie", "unstable")
-#: LXC's own profile that includes container-base, as in ``lxc-default-with-nesting``.
-BASE = "lxc-container-default-with-nesting"
+#: A profile of one's own that includes container-base, as people wrote it until November 2025.
+BASE = "lxc-with-container-base"
 #: NODE/GUEST; with +SUITE, the guest's Docker is then upgraded in place to that suite's, and with
 #: @PROFILE, the container gets that profile before.
 CELLS = (
@@ -52,6 +52,16 @@ VERSIONS = ("Kernel", "LXC", "AppArmor", "Docker")
 HEAD = ("node/guest", *VERSIONS, "plan", "verdict", "why", "doctor")
 _SHAPE = "NODE/GUEST[+SUITE][@PROFILE]"
 _CELL = patterns.compile(r"[a-z]+/[a-z]+(\+[a-z]+)?(@[\w-]+)?")
+_RULES = f"""\
+#include <tunables/global>
+profile {BASE} flags=(attach_disconnected,mediate_deleted) {{
+  #include <abstractions/lxc/container-base>
+  mount,
+  umount,
+  pivot_root,
+}}
+"""
+_LOAD = 'printf %s "$2" >"/etc/apparmor.d/$1" && apparmor_parser -r "/etc/apparmor.d/$1"'
 #: $1 is the container's file, $2 the profile, $3 the container.
 _PROFILE = 'printf "lxc.apparmor.profile: %s\\n" "$2" >>"$1" && pct shutdown "$3" && pct start "$3"'
 #: From the suite $2 come Docker and what it is made of, and all else from the release $1. A mirror
@@ -126,6 +136,8 @@ def judge(cell: str, plan: str, source: str = "") -> list[str]:
     try:
         Lab.open(steps=told_to(printing.tell)).up(node, [guest]).restore()
         with TemporaryDirectory() as folder, options.opened(aim) as runtime:
+            if profile == BASE:
+                _run(runtime.node, _LOAD, BASE, _RULES)
 
             def created(ctid: int) -> None:
                 if profile:

@@ -176,33 +176,30 @@ def thrown_away(
     tell: Callable[[str], None],
     *,
     features: Iterable[str] = (),
-    ours: bool = False,
 ) -> Iterator[int]:
     """Create the target's first reserved container, start it, and destroy it at the end.
 
-    Only a container that this function created is destroyed, even if Ctrl-C ends its creation; or
-    an existing one that is ``ours``, because the lab's snapshot has it. Yield its id. ``tell`` gets
-    a line before each long operation, and about leftovers. ``features`` are Proxmox's, by name.
+    Only a container that this function created is destroyed, even if Ctrl-C ends its creation.
+    Yield its id. ``tell`` gets a line before each long operation, and about leftovers. ``features``
+    are Proxmox's, by name.
 
     Raises FactError if no id is reserved, the target has no template, or the container exists
     already, and RemediationError if it could not be created or destroyed.
     """
     ctid, argv = reserved(target, features)
-    exists = runtime.state(ctid) is not None
-    if exists and not ours:
+    if runtime.state(ctid) is not None:
         raise FactError(f"container {ctid} exists already, and is not ours: it was not changed")
     begun: list[str] = []  # create tells of the command just before it runs, with the lock held
     try:
-        if not exists:
-            try:
-                create(runtime, ctid, argv, begun.append)
-            except CommandFailed as failed:  # pct removes what it began: what is there is another's
-                begun.clear()
-                raise CommandFailed(failed.result, _not_ours(runtime, ctid)) from failed
-            boot(runtime, ctid)
+        try:
+            create(runtime, ctid, argv, begun.append)
+        except CommandFailed as failed:  # pct removes what it began: what is there is another's
+            begun.clear()
+            raise CommandFailed(failed.result, _not_ours(runtime, ctid)) from failed
+        boot(runtime, ctid)
         yield ctid
     finally:
-        if begun or exists:
+        if begun:
             _throw_away(runtime, target, ctid, tell)
 
 

@@ -61,10 +61,11 @@ def output(result: CommandResult) -> str:
 
 @dataclass(frozen=True)
 class DockerRun:
-    """One ``docker run``: the container's name, and the result of the command."""
+    """One ``docker run``: the container's name, the command's result, and why no pull worked."""
 
     name: str
     result: CommandResult
+    obstacle: str = ""
 
 
 def run_docker(container: Transport, *words: str) -> CommandResult:

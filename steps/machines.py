@@ -22,7 +22,7 @@ from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import applied, plan_file
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, planned, provision
-from steps import rollback, versions, witness
+from steps import versions, witness
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -142,11 +142,18 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Runtime:
+def own_lab(target: Target, request: pytest.FixtureRequest) -> bool:
+    """Whether the target is the lab of this very run."""
+    return target.place == "lab" and not request.config.getoption("--target")
+
+
+@pytest.fixture(scope="session")
+def runtime(
+    target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None], own_lab: bool
+) -> Runtime:
     """What manages containers on the target's node; the lab of this run starts from `ready`."""
-    if target.place == "lab" and not request.config.getoption("--target"):
-        before = any(i.get_closest_marker("before_the_plan") for i in request.session.items)
-        _fresh_lab(tell, rollback.snapshot() if before else "")
+    if own_lab:
+        _fresh_lab(tell)
     manager = opened(request.config, target)
     about = record.about(request.config, str(target))
     about.host_key = manager.node.host_key
@@ -154,27 +161,15 @@ def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str]
     return manager
 
 
-@pytest.fixture(scope="session")
-def lab_snapshot(target: Target, request: pytest.FixtureRequest) -> Callable[[str], None] | None:
-    """Takes a snapshot of the lab of this very run; None for any other target."""
-    if target.place != "lab" or request.config.getoption("--target"):
-        return None
-
-    from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
-
-    return Lab.open().snapshot
-
-
-def _fresh_lab(tell: Callable[[str], None], better: str) -> None:
-    """Restore ``ready``, or a better snapshot if the lab has it."""
+def _fresh_lab(tell: Callable[[str], None]) -> None:
+    """Restore ``ready``."""
     # Imported here: a real host needs none of the lab's libraries.
     from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415
-    from docker_lxc_gate.lab.node import READY  # noqa: PLC0415
     from docker_lxc_gate.lab.progress import told_to  # noqa: PLC0415
 
     lab = Lab.open(steps=told_to(tell))
     lab.up()
-    lab.restore(better if better in lab.snapshots() else READY)
+    lab.restore()
 
 
 @pytest.fixture(scope="session")

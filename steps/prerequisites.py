@@ -43,14 +43,11 @@ _BACK_UP = program("steps", "back_up_lab.sh")
 
 
 @pytest.fixture(scope="session")
-def made_by_this_run(
-    runtime: Runtime, target: Target, ctid: int, request: pytest.FixtureRequest
-) -> bool:
+def made_by_this_run(runtime: Runtime, target: Target, ctid: int, own_lab: bool) -> bool:
     """Back up the lab that this run has made; no other target is backed up."""
-    if target.place != "lab" or request.config.getoption("--target"):
-        return False
-    back_up_lab(runtime, ctid, target.backups or backup.DUMP)
-    return True
+    if own_lab:
+        back_up_lab(runtime, ctid, target.backups or backup.DUMP)
+    return own_lab
 
 
 def back_up_lab(runtime: Runtime, ctid: int, directory: str) -> None:

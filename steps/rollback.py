@@ -5,13 +5,9 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,14 +18,14 @@ from docker_lxc_gate.facts import apparmor, docker, machine_state
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
-from docker_lxc_gate.machines.target import DEFAULT, Target, parse
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import evidence, record
 from remediation import desired, docker_in_lxc, phoenix
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
-from remediation.provision import reserved, thrown_away
+from remediation.provision import thrown_away
 from steps import witness
 from steps.docker import PATIENCE
 from steps.probe import PROBE
@@ -43,11 +39,6 @@ if TYPE_CHECKING:
     from remediation.engine.plan import Plan
 
 _APT_TIMEOUT = 600.0
-
-#: The lab's container for this, and the command that creates it.
-CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
-#: Is there while the container is as its snapshot has it, so that no leftover is taken for it.
-_FRESH = "/run/docker-lxc-gate-other"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,50 +61,23 @@ class Existing:
     recorded: dict[str, str]
 
 
-def keep(node: Transport, take: Callable[[str], None]) -> None:
-    """Take the lab's snapshot with the container; only in a snapshot it is marked as fresh."""
-    node.run(["touch", _FRESH]).require()
-    take(snapshot())
-    node.run(["rm", _FRESH]).require()
-
-
-@cache
-def snapshot() -> str:
-    """Return the name of the lab's snapshot ``ready`` with the container of these scenarios.
-
-    It has a hash of all that the container is made by.
-    """
-    made_by = [Path(inspect.getfile(of)).read_text() for of in (Existing, DockerPackage)]
-    made_by += [hello.image_id(), repr(CREATE)]
-    return f"other-{hashlib.sha256(''.join(made_by).encode()).hexdigest()[:12]}"
-
-
 @pytest.fixture(scope="module")  # gone before another feature applies the plan: it is the older one
 def default_container(
-    runtime: Runtime,
-    target: Target,
-    image: str,
-    tell: Callable[[str], None],
-    lab_snapshot: Callable[[str], None] | None,
+    runtime: Runtime, target: Target, image: str, tell: Callable[[str], None]
 ) -> Iterator[Existing]:
     """A container with Docker on its default driver, an image and a Docker container.
 
-    It is destroyed at the end. Each scenario compares its rollback with this one record. On the
-    lab, a snapshot keeps it for the next run.
+    It is destroyed at the end. Each scenario compares its rollback with this one record.
     """
-    kept = target.place == "lab" and runtime.node.run(["rm", _FRESH]).ok
-    with thrown_away(runtime, target, tell, features=("nesting",), ours=kept) as ctid:
+    with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
-        if not kept:
-            give_docker(inside, image)
-            if lab_snapshot:
-                keep(runtime.node, lab_snapshot)
+        _give_docker(inside, image)
         recorded = machine_state.record_target(runtime, ctid)
         held, running = docker.objects(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
 
 
-def give_docker(inside: Transport, image: str) -> None:
+def _give_docker(inside: Transport, image: str) -> None:
     """Install Docker if it is missing, and run an image: the state of most users' containers.
 
     Raises CommandFailed if Docker could not be installed, or does not run the image.

@@ -21,8 +21,6 @@ from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.verdict import evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.facts.audit import audit_records
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
@@ -65,14 +63,14 @@ def started_anew(
     runtime: Runtime,
     container: Transport,
     ctid: int,
-    lab_snapshot: Callable[[str], None] | None,
+    own_lab: bool,
 ) -> str:
     """Shut it down and start it; a node of the user's own keeps running.
 
     Return why it does not start; empty if it runs.
     """
     runtime.shutdown(ctid)
-    if lab_snapshot:
+    if own_lab:
         reboot(runtime.node)
     try:
         startable.start(runtime, ctid)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import recipe, tree
-from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
+from docker_lxc_gate.lab.errors import LabError, require_programs
 from docker_lxc_gate.machines import process
 from docker_lxc_gate.machines.child import Late
 from docker_lxc_gate.machines.programs import program
@@ -74,13 +74,13 @@ def _run(argv: Sequence[str], hint: str = "") -> None:
             child.end_group()
         if isinstance(error, Late):
             message = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
-            raise ImageBuildFailed(message) from error
+            raise LabError(message) from error
         raise
     if code:
         lines = (out + err).decode(errors="replace").splitlines()[-12:]
         last = "\n".join(f"  {line}" for line in lines)
         message = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
-        raise ImageBuildFailed(message.rstrip())
+        raise LabError(message.rstrip())
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,11 @@ def _renamed_when_whole(final: Path) -> Iterator[Path]:
 
 
 def require_space(folder: Path) -> None:
-    """Raise NoSpace if there is not room for a build below ``folder``."""
+    """Raise LabError if there is not room for a build below ``folder``."""
     free = shutil.disk_usage(folder).free
     if free < SPACE:
         has, needs = (f"{size / (1 << 30):.1f}" for size in (free, SPACE))
-        raise NoSpace(
+        raise LabError(
             f"{folder} has {has} GiB free, and the lab needs {needs}\n"
             "make room, or put the lab elsewhere: LAB_HOME=FOLDER"
         )
@@ -218,7 +218,7 @@ def _keyring() -> list[str]:
         path = Path("/usr/share/keyrings", name)
         if path.is_file():
             return [f"--keyring={path}"]
-    raise ImageBuildFailed(
+    raise LabError(
         "Debian's archive keys are not installed\ninstall: apt-get install debian-archive-keyring"
     )
 

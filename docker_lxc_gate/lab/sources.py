@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from docker_lxc_gate.lab.errors import NoSources
+from docker_lxc_gate.lab.errors import LabError
 
 #: Of each list of packages that apt has fetched: who made it, and from where. Source:
 #: apt-get(8), indextargets; apt's doc/acquire-additional-files.md.
@@ -48,7 +48,7 @@ class Archives:
 def archives(mirror: str = "") -> Archives:
     """Return Debian's archives: a ``mirror`` and its security archive, or those that apt has.
 
-    Raises NoSources if apt has fetched no list of packages from one, and there is no ``mirror``.
+    Raises LabError if apt has fetched no list of packages from one, and there is no ``mirror``.
     """
     if mirror:
         uri = mirror.rstrip("/")
@@ -56,7 +56,7 @@ def archives(mirror: str = "") -> Archives:
     listing = _said(*_LISTS)
     main, security = (of_kind(listing, kind) for kind in (_MAIN, _SECURITY))
     if not main:
-        raise NoSources(
+        raise LabError(
             "apt has no list of packages of Debian that it fetched over the network\n"
             "run apt-get update, or name an archive: LAB_MIRROR=URL, as in an apt source of Debian"
         )

@@ -79,7 +79,7 @@ def claim(folder: Path, *, alone: bool) -> IO[bytes] | None:
     Raises:
         Unanswerable: the folder cannot be written, or another run holds it.
     """
-    why = not_own(folder) if alone else ""
+    why = _not_own(folder) if alone else ""
     if alone and not (folder / _LOCK).exists() and any((folder / name).exists() for name in OURS):
         why = "it has the results of another program"  # a run would replace them
     try:
@@ -96,7 +96,7 @@ def claim(folder: Path, *, alone: bool) -> IO[bytes] | None:
     )
 
 
-def not_own(folder: Path) -> str:
+def _not_own(folder: Path) -> str:
     """Return why a folder is none for results; empty if it is one.
 
     A run closes it to others, and replaces files in it: behind a link it may be /etc.

@@ -1,8 +1,7 @@
 """The report: the record of the run, JUnit XML, and Allure's results and HTML file.
 
 Everything is written to ``reports/`` where pytest was started. Rendering needs Node and the
-npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
-``python -m docker_lxc_gate.verdict.report`` can render them later.
+npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +20,7 @@ import pytest
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
-from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
+from docker_lxc_gate.verdict.claim import CLOSED, OURS, place
 from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics
 
@@ -150,18 +148,13 @@ def publish(config: pytest.Config, run: record.Run) -> str:
         _describe(results, run)
         if config.getoption("--no-report"):
             return f"results: {_short(results)}"
-        return render(results, config.invocation_params.dir / "reports")
+        page = config.invocation_params.dir / "reports" / "report" / "index.html"
+        if failure := _generate(results, page):
+            return f"report: not rendered, {failure}; results: {_short(results)}"
+        _write(page, _TRACKER.sub("", page.read_text("utf-8")))
+        return f"report: {_short(page)}"
     except OSError as error:
         return f"report: not written, {error}"
-
-
-def render(results: Path, reports: Path) -> str:
-    """Render results to ``report/index.html``; return one line about the outcome."""
-    page = reports / "report" / "index.html"
-    if failure := _generate(results, page):
-        return f"report: not rendered, {failure}; results: {_short(results)}"
-    _write(page, _TRACKER.sub("", page.read_text("utf-8")))
-    return f"report: {_short(page)}"
 
 
 def _generate(results: Path, page: Path) -> str:
@@ -221,20 +214,3 @@ def _escaped(text: str, separators: str = "") -> str:
 def _short(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def main() -> int:
-    """Render existing results again: ``python -m docker_lxc_gate.verdict.report [RESULTS]``."""
-    results = Path(sys.argv[1] if len(sys.argv) > 1 else "reports/allure-results").absolute()
-    if not results.is_dir():
-        print(f"there are no results in {_short(results)}", file=sys.stderr)
-        return 2
-    reports = Path("reports").absolute()
-    why = not_own(reports)
-    line = f"report: not rendered to {reports}: {why}" if why else render(results, reports)
-    print(line)
-    return 0 if "not rendered" not in line else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())

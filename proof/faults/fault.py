@@ -23,7 +23,7 @@ CTID = 950
 #: The state from which a fault starts: a compliant container with backups, the plan applied and no
 #: container yet, a node before the plan, or a container as helper scripts make it (without the
 #: default plan, so the gate judges it by ``plain``).
-HEALTHY, APPLIED, READY, OTHER, HELPER = "healthy", "applied", "ready", "other", "helper"
+HEALTHY, APPLIED, READY, HELPER = "healthy", "applied", "ready", "helper"
 #: The machines that a fault can affect, by the tags of the scenarios that look at them.
 BOTH = frozenset({"node", "container"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,12 +15,10 @@ import pytest
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import parse
-from proof.faults.fault import APPLIED, CTID, HEALTHY, HELPER, OTHER, READY, shell
-from remediation import docker_in_lxc, provision
+from proof.faults.fault import APPLIED, CTID, HEALTHY, HELPER, READY, shell
+from remediation import docker_in_lxc
 from remediation.engine.apply import apply
-from steps import rollback
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.machine import Lab
@@ -68,12 +66,10 @@ def made(lab: Lab, start: str, ctid: int = CTID, *, release: str = "") -> str:
     """Return the name of a state's snapshot, which is made if it is missing."""
     if release and release not in lab.node.state.templates:
         lab.up(container_releases=[release])  # this drops the snapshots, which are made again
-    own = {READY: READY, OTHER: rollback.snapshot(), HELPER: _helper()}
+    own = {READY: READY, HELPER: _helper()}
     name = own.get(start) or _name(start, ctid)
     if name not in lab.snapshots():
-        if start == OTHER:
-            _make_other(lab)
-        elif start == HELPER:
+        if start == HELPER:
             _make_helper(lab)
         else:
             _make_healthy(lab, ctid)
@@ -96,13 +92,6 @@ def _make_healthy(lab: Lab, ctid: int) -> None:
     lab.snapshot(_name(HEALTHY, ctid))
 
 
-def _make_other(lab: Lab) -> None:
-    """Make the gate's own snapshot with the container of the rollback's scenarios."""
-    with lab.restored(READY) as node:
-        rollback.give_docker(created(node, rollback.CREATE), "hello-world")
-        rollback.keep(node, lab.snapshot)
-
-
 def _make_helper(lab: Lab) -> None:
     with lab.restored(READY) as node:
         shell(node, _HELPER).require()
@@ -112,12 +101,6 @@ def _make_helper(lab: Lab) -> None:
 def _helper() -> str:
     """Return the snapshot's name: no code of ours writes to it, beyond the script."""
     return f"{HELPER}-{hashlib.sha256(_HELPER.encode()).hexdigest()[:12]}"
-
-
-def created(node: Transport, create: Sequence[str]) -> Transport:
-    """Create and start the rollback scenarios' container; return it when it has booted."""
-    node.run(create, timeout=300).require()
-    return provision.boot(Pct(node), rollback.CTID)
 
 
 def _name(start: str, ctid: int) -> str:

@@ -12,13 +12,17 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.machines.target import parse
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.target import DEFAULT, parse
 from proof.faults.fault import CTID, READY
-from proof.faults.snapshots import WITHOUT_BACKUPS, created, restored, snapshot
-from steps import prerequisites, rollback
+from proof.faults.snapshots import WITHOUT_BACKUPS, restored, snapshot
+from remediation import provision
+from steps import prerequisites
 
 ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"
+#: The container that the scenarios of the rollback make, and the command that creates it.
+OTHER, CREATE = provision.reserved(parse(DEFAULT), ("nesting",))
 #: Containers on a node without the plan: with Docker, or without.
 DOCKER, PLAIN = "docker", "plain"
 
@@ -94,10 +98,11 @@ def bare(lab: Lab, base: str) -> None:
         with lab.restored(READY) as node:
             create = [
                 word if base == DOCKER else word.replace("-docker_", "-standard_")
-                for word in rollback.CREATE
+                for word in CREATE
             ]
-            assert (create == list(rollback.CREATE)) == (base == DOCKER), create
-            inside = created(node, create)
+            assert (create == CREATE) == (base == DOCKER), create
+            node.run(create, timeout=300).require()
+            inside = provision.boot(Pct(node), OTHER)
             if base == DOCKER:
                 run = ["docker", "run", "--name", "former", "hello-world"]
                 inside.run(run, timeout=180).require()

@@ -10,10 +10,10 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport
-from steps.rollback import CTID
 from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, bare, remediation, succeeded
+from tests.live.running import OTHER as CTID
 
 _PATIENCE, _TARGET = 1800.0, ("--yes", "--target", f"lab/{CTID}")
 #: What a Docker container does to the files of its image and to a volume. Some stay.

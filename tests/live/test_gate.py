@@ -15,8 +15,8 @@ from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine.journal import Journal
-from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
+from tests.live.running import OTHER as CTID
 from tests.live.running import ROOT
 
 _PATIENCE = 600.0

@@ -23,10 +23,10 @@ from proof.faults.fault import PRELUDE
 from proof.faults.scenarios import scenarios
 from proof.faults.snapshots import snapshot as name_of
 from remediation.desired import PROFILE
-from steps.rollback import CTID
 from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, ROOT, bare
+from tests.live.running import OTHER as CTID
 
 _TARGET = f"lab/{CTID}"
 #: Puts a program in the place of one of the container's; "$1.real" is what stood there.

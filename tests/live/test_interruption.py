@@ -26,10 +26,10 @@ from docker_lxc_gate.lab.machine import Lab
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
-from steps.rollback import CTID
 from tests.live.interrupted.interruption import KINDS, QUARTERS, Points, connected, one_action
 from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Sweep
 from tests.live.running import DOCKER, PLAIN, ROOT, bare
+from tests.live.running import OTHER as CTID
 
 _TABLE = ROOT / "reports/interruption.json"
 _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]

@@ -16,10 +16,10 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from steps.rollback import CTID
 from tests.doubles.put import put
 from tests.live.interrupted.interruption import Points, connected, one_action
 from tests.live.running import DOCKER, PLAIN, bare, facts
+from tests.live.running import OTHER as CTID
 
 _ACTION = "fuse-overlayfs-package"
 #: fuse3's, which comes with it.

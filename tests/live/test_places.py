@@ -25,10 +25,9 @@ from docker_lxc_gate.machines.target import DEFAULT, parse
 from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
 from proof.faults.snapshots import WITHOUT_BACKUPS
-from steps import rollback
 from tests.doubles.put import put
 from tests.live.interrupted.interruption import connected
-from tests.live.running import ROOT, TARGET, backed_up, gate, restore
+from tests.live.running import CREATE, OTHER, ROOT, TARGET, backed_up, gate, restore
 
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.
@@ -38,13 +37,13 @@ _RUN = f'cd {PLACE} && PYTHONPATH={PLACE}/site exec python3 -m pytest "$@"'
 #: A container of plain LXC: made by pct, which then knows nothing of it any more.
 _PLAIN = f"""#!/bin/sh
 set -e
-{shlex.join(rollback.CREATE)}
-pct start {rollback.CTID}
-until pct exec {rollback.CTID} -- systemctl is-system-running | grep -qE 'running|degraded'; do
+{shlex.join(CREATE)}
+pct start {OTHER}
+until pct exec {OTHER} -- systemctl is-system-running | grep -qE 'running|degraded'; do
     sleep 1
 done
-pct shutdown {rollback.CTID}
-rm /etc/pve/lxc/{rollback.CTID}.conf
+pct shutdown {OTHER}
+rm /etc/pve/lxc/{OTHER}.conf
 """
 _CREATE = f"{PLACE}-create"
 #: As pipx would install it, but for its libraries.
@@ -71,7 +70,7 @@ class Place:
             "host": self.host,
             "ctid": CTID,
             "runtime": self.runtime,
-            "reserved": [rollback.CTID],
+            "reserved": [OTHER],
             "template": reserved.template,
             "bridge": "lxcbr0",
         }

@@ -21,7 +21,6 @@ NAMED = "lxc.apparmor.profile: lxc-phoenix-v2\n"
 # What the file holds before the call, by the words of the transcript's `state` or by its name.
 BY_NAME = {
     "create": "",
-    "list: none again": "",
     "config: malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
     "set: deletes malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
     "start: profile not loaded": AFTER_SET + "lxc.apparmor.profile: lxc-nosuch\n",

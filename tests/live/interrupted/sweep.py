@@ -21,7 +21,6 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan, Stage
 from remediation.engine.rollback import roll_back
-from steps.rollback import CTID
 from tests.live.interrupted.interruption import (
     DONE,
     ENDED,
@@ -33,6 +32,7 @@ from tests.live.interrupted.interruption import (
     Points,
     one_action,
 )
+from tests.live.running import OTHER as CTID
 from tests.live.running import ROOT, facts
 
 WAYS = ("apply", "rollback")

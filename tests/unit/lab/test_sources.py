@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lab import sources
-from docker_lxc_gate.lab.errors import NoSources
+from docker_lxc_gate.lab.errors import LabError
 from docker_lxc_gate.lab.sources import Archives, archives, of_kind, seen_from_guest
 
 LISTING = """\
@@ -33,7 +33,7 @@ def test_archives_are_those_of_debian_proper_on_the_network() -> None:
 
 def test_archives_without_a_fetched_list_are_refused(apt: dict[str, str]) -> None:
     apt["apt-get"] = "   http://a.example/debian/\n"
-    with pytest.raises(NoSources, match="apt-get update"):
+    with pytest.raises(LabError, match="apt-get update"):
         archives()
 
 

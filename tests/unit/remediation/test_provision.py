@@ -318,10 +318,9 @@ def test_reserved_returns_the_first_reserved_ctid() -> None:
         reserved(Target("pve1", 950, reserved=(951,)))
 
 
-@pytest.mark.parametrize("ours", [False, True], ids=["created", "the lab's own"])
-def test_thrown_away_destroys_the_container_at_the_end(ours: bool) -> None:
-    node, told = Pve(containers={"951": "running"} if ours else {}), list[str]()
-    with thrown_away(Pct(node), TARGET, told.append, ours=ours) as ctid:
+def test_thrown_away_destroys_the_container_at_the_end() -> None:
+    node, told = Pve(), list[str]()
+    with thrown_away(Pct(node), TARGET, told.append) as ctid:
         assert (ctid, node.containers) == (951, {"951": "running"})
     assert (node.containers, told) == ({}, ["throwing away container 951"])
 

@@ -334,8 +334,9 @@ def test_hello_world_runs_without_a_registry_is_undetermined_unless_the_platform
     assert not found.result.ok
     # The log's is of the pull before the next registry was asked.
     for told, log in ((f"{REFUSED}{said}", ""), (said, REFUSED), (said, GONE)):
+        found, _ = hello_runs((1, "", told), monkeypatch, (125, "", "no"), log)
         with not_compliant("cannot be pulled", (log or told).splitlines()[0]):
-            hello_runs((1, "", told), monkeypatch, log=log)
+            greets(found)
 
 
 OTHER_IDS = "failed to Lchown /x for UID 99999, GID 0: lchown /x: invalid argument"
@@ -355,8 +356,9 @@ def test_hello_world_runs_with_an_image_of_other_ids_is_undetermined(
 
 
 def test_hello_world_runs_with_an_id_in_a_hole_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = hello_runs((1, "", HELD), monkeypatch, (125, "", HELD), users=HOLE)
     with not_compliant("files of user 1000", "has a hole there"):
-        hello_runs((1, "", HELD), monkeypatch, users=HOLE)
+        greets(found)
     with naming(FactError, "hello-world"):  # every id is mapped: the image is to blame
         hello_runs((1, "", HELD), monkeypatch)
     with naming(FactError, "hello-world"):  # the message names no ids

@@ -25,12 +25,9 @@ def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(monkeypatch: pytest.M
     places: list[str] = []
     monkeypatch.setattr(steps, "back_up_lab", lambda runtime, ctid, place: places.append(place))
 
-    def made(where: Target, *named: str) -> object:
-        request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.get))
-        ask: Any = steps.made_by_this_run
-        return ask.__wrapped__(NOBODY, where, 950, request)
-
-    assert [made(LAB), made(LAB, "lab/950"), made(PVE)] == [True, False, False]
+    ask: Any = steps.made_by_this_run
+    made = [ask.__wrapped__(NOBODY, LAB, 950, own_lab) for own_lab in (True, False)]
+    assert made == [True, False]
     assert places == ["/var/lib/vz/dump"]
 
 

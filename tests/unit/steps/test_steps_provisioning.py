@@ -148,7 +148,7 @@ def test_started_anew_that_does_not_start_is_red(
     monkeypatch.setattr(of_target.startable, "start", start)
     found: Any = SimpleNamespace(shutdown=lambda _: None, state=lambda _: state)
     with nullcontext() if state == "stopped" else pytest.raises(CommandFailed):
-        refusal = of_target.started_anew(found, Machine({}, {}), 950, None)
+        refusal = of_target.started_anew(found, Machine({}, {}), 950, own_lab=False)
         with not_compliant("does not start again", "No space left"):
             of_target.has_started(refusal)
     of_target.has_started("")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate import home
-from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.evidence import redact, shortened
 from docker_lxc_gate.verdict.outputs import allure_bridge
 from docker_lxc_gate.verdict.record import Verdict
@@ -319,15 +318,6 @@ def _(machine):
     files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]
     assert any("container" in path.name for path in files)
     assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
-
-
-def test_report_without_results_ends_with_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["report"])
-    assert report.main() == 2
-    assert "reports/allure-results" in capsys.readouterr().err
 
 
 def test_redact_removes_colours_and_masks_secrets() -> None:

@@ -24,7 +24,6 @@ _COMMANDS = {
     "create": Command(commands.create, 2, _CREATE),
     "destroy": Command(commands.destroy, 1),
     "exec": Command(commands.execute, None, ("keep-env",)),
-    "list": Command(commands.list_all, 0),
     "push": Command(commands.push, 3, ("perms",)),
     "set": Command(commands.set_options, 1, ("delete", "features", "memory")),
     "shutdown": Command(lifecycle.shutdown, 1, ("timeout", "forceStop")),

@@ -52,20 +52,6 @@ def snapshot(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> i
     raise PctError("snapshot feature is not available\n")
 
 
-def list_all(node: Host, _positional: list[str], _chosen: Mapping[str, str]) -> int:
-    """All containers, or nothing at all, not even a header."""
-    files = Path(f"{node.root}/etc/pve/lxc").glob("[0-9]*.conf")
-    ctids = sorted((path.stem for path in files), key=int)
-    rows = [("VMID", "Status", "Lock", "Name")] * bool(ctids)
-    for ctid in ctids:
-        section = load(node, ctid).current
-        state = "running" if node.running(ctid) else "stopped"
-        rows.append((ctid, state, section.get("lock"), section.get("hostname", f"CT{ctid}")))
-    for ctid, state, lock, name in rows:
-        sys.stdout.write(f"{ctid:<10} {state:<10} {lock:<12} {name:<20}\n")
-    return 0
-
-
 def config(node: Host, positional: list[str], chosen: Mapping[str, str]) -> int:
     """What will be in effect after the next start; ``--current``: what is."""
     known = load(node, positional[0])

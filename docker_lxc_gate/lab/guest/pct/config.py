@@ -19,14 +19,6 @@ _RAW = re.compile(r"(?a)(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(.*?)\s*")
 _PLAIN = re.compile(r"(?a)([a-z][a-z_]*[0-9]*):\s*(.+?)\s*")
 #: What Perl's ``\\s`` takes for a blank, in text that it has not decoded.
 _BLANKS = " \t\n\r\f\v"
-_KEYS = frozenset(
-    """
-    arch cmode console cores cpulimit cpuunits debug delete description entrypoint env features
-    hookscript hostname lock memory nameserver onboot ostype parent protection rootfs searchdomain
-    snapstate snaptime startup swap tags template timezone tty unprivileged
-    """.split()  # noqa: SIM905 - as below
-)
-_NUMBERED = frozenset({"dev", "mp", "net", "unused"})
 _BOOLEANS = frozenset({"console", "debug", "onboot", "protection", "template", "unprivileged"})
 _INTEGERS = frozenset({"cores", "cpuunits", "memory", "snaptime", "swap", "tty"})
 _TRUTHS = {
@@ -50,7 +42,7 @@ _RAW_KEYS = frozenset(
     """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
 #: Of the names from before LXC 3 the one that is used on the lab: LXC refuses it at the start.
-_FORMER = {"lxc.aa_profile": "lxc.apparmor.profile"}
+_FORMER = "lxc.aa_profile"
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def truth(word: str) -> str:
 
 
 def parse(ctid: str, text: str) -> tuple[Config, str]:
-    """The configuration, and the warnings Proxmox prints while it reads it."""
+    """The configuration, and the warnings Proxmox prints of lines that it drops."""
     name, sections, complaints = "", {"": Section()}, ""
     for line in text.split("\n"):
         section = sections[name]
@@ -148,10 +140,10 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
             option = _RAW.fullmatch(line) or _PLAIN.fullmatch(line)
             key, value = option.groups() if option else ("", "")
             complaint = _dropped(key, line, name)
-            if not complaint:
+            if complaint:
+                complaints += f"vm {ctid} - {complaint.rstrip()}\n"
+            else:
                 sections[name] = _with_line(section, key, value)
-                complaint = _doubted(key)
-            complaints += f"vm {ctid} - {complaint.rstrip()}\n" if complaint else ""
     current = sections.pop("").with_keys(snapstate=None)
     pending = sections.pop(PENDING, Section())
     return Config(current, pending, sections), complaints
@@ -163,22 +155,9 @@ def _dropped(key: str, line: str, section: str) -> str:
         return f"{key}: {key} is auto generated from rootfs"
     if key == "delete" and section != PENDING:
         return f"property 'delete' is only allowed in [{PENDING}]"
-    handed_on = key in _RAW_KEYS or key in _FORMER or key.startswith(_RAW_PREFIXES)
+    handed_on = key in {*_RAW_KEYS, _FORMER} or key.startswith(_RAW_PREFIXES)
     if not key or (key.startswith("lxc.") and not handed_on):
         return f"unable to parse config: {line}"
-    return ""
-
-
-def _doubted(key: str) -> str:
-    """Proxmox's words about a line that it keeps all the same; empty if it has none."""
-    if key in _FORMER:
-        return f"{key} is deprecated and was renamed to {_FORMER[key]}"
-    if (
-        not key.startswith("lxc.")
-        and key not in _KEYS
-        and key.rstrip("0123456789") not in _NUMBERED
-    ):
-        return f"unable to parse value of '{key}' - unknown setting '{key}'"
     return ""
 
 
