@@ -64,18 +64,20 @@ profile {BASE} flags=(attach_disconnected,mediate_deleted) {{
 _LOAD = 'printf %s "$2" >"/etc/apparmor.d/$1" && apparmor_parser -r "/etc/apparmor.d/$1"'
 #: $1 is the container's file, $2 the profile, $3 the container.
 _PROFILE = 'printf "lxc.apparmor.profile: %s\\n" "$2" >>"$1" && pct shutdown "$3" && pct start "$3"'
-#: From the suite $2 come Docker and what it is made of, and all else from the release $1. A mirror
-#: that keeps an old day has lists that expired, which would leave doctor's forecast in doubt.
-_SUITE = r"""
+#: A mirror that keeps an old day has lists that expired, which would leave the forecast in doubt.
+_LISTS = r"""
+apt-get -q -o Acquire::Check-Valid-Until=false update
+sed -i '/^Valid-Until:/d' /var/lib/apt/lists/*Release
+"""
+#: From the suite $2 come Docker and what it is made of, and all else from the release $1.
+_SUITE = rf"""
 set -eu
 cd /etc/apt
 sed -n "s/ $1 main$/ $2 main/p" sources.list.d/*.list >later
 mv later sources.list.d/later.list
 printf 'Package: %s\nPin: release a=%s\nPin-Priority: %s\n\n' '*' "$2" 100 \
     'docker.io docker-cli containerd runc' "$2" 990 >preferences.d/later
-apt-get -q -o Acquire::Check-Valid-Until=false update
-sed -i '/^Valid-Until:/d' /var/lib/apt/lists/*Release
-"""
+{_LISTS}"""
 #: $1 is the text of apt's source.
 _DOCKERS_OWN = r"""
 set -eu
@@ -138,6 +140,8 @@ def judge(cell: str, plan: str, source: str = "") -> list[str]:
         with TemporaryDirectory() as folder, options.opened(aim) as runtime:
             if profile == BASE:
                 _run(runtime.node, _LOAD, BASE, _RULES)
+            if suite:
+                _run(runtime.node, f"set -e{_LISTS}")
 
             def created(ctid: int) -> None:
                 if profile:
