@@ -40,6 +40,7 @@ CAUSES = (
     *table("steps", "causes", dict[str, tuple[tuple[str, str], ...]])["causes"],
     (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which runs each command
 )
+_HELP = patterns.compile(r"(See|Run) 'docker .{0,40}--help'")
 #: The end of what Docker says about iptables, whose message ends with its line.
 _TAIL = tuple(f"(exit status {code}))" for code in range(1, 5))
 
@@ -50,13 +51,13 @@ def cause(text: str) -> str:
         if patterns.search(f"(?is){pattern}", text):
             return meaning
     lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and "See 'docker" not in line and line not in _TAIL]
+    lines = [line for line in lines if line and not _HELP.search(line) and line not in _TAIL]
     return lines[-1] if lines else "Docker printed nothing"
 
 
 def output(result: CommandResult) -> str:
     """Return a command's whole output, standard error last: its last line is the cause."""
-    return (result.stdout + result.stderr).decode(errors="replace")
+    return b"\n".join((result.stdout, result.stderr)).decode(errors="replace")
 
 
 @dataclass(frozen=True)

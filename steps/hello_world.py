@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
-#: What the container's own system refuses dockerd, with the line that says so.
+#: What the container's own system refuses dockerd.
 _REFUSED = patterns.compile(
-    r"(?i)[^\n]{0,400}(permission denied|operation not permitted|[ \"]/[^\s:]{1,300}: "
-    r"(no such file or directory|no space left|read-only file system|input/output error))"
+    r"(?i)permission denied|operation not permitted|[ \"]/[^\s:]{1,300}: "
+    r"(no such file or directory|no space left|read-only file system|input/output error)"
 )
+#: The lines of dockerd's log that are about a pull, and what stands before the error in them.
+_OF_PULLS = patterns.compile(r"(?i)\b(pull|download|layer|images/create)\b")
+_BEFORE = patterns.compile(r"^.*(error|attempts?): ")
 #: How Go names a failed request or connection, how a registry refuses, and other words of both.
 _UNREACHABLE = patterns.compile(
     r'(?i)\b(get|head|post) "?https://[^\s"]+"?: |\b(dial|read|write|proxyconnect) (tcp|udp)\b'
@@ -79,9 +82,10 @@ def _pull(
             "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {match[0]}"
         )
-    if _UNREACHABLE.search(output(pulled)):
-        if refused := _REFUSED.search(f"{output(pulled)}\n{log.text}"):
-            return f"{image} cannot be pulled: {cause(refused[0])}"
+    if _UNREACHABLE.search(output(pulled)) and "error during connect" not in output(pulled):
+        lines = [*output(pulled).splitlines(), *filter(_OF_PULLS.search, log.text.splitlines())]
+        if refused := next(filter(_REFUSED.search, lines), ""):
+            return f"{image} cannot be pulled: {cause(_BEFORE.sub('', refused[:600]))}"
         raise TransportError(f"the registry did not serve {image}: {cause(output(pulled))}")
     return ""
 

@@ -110,7 +110,8 @@ def tried(
     """Try the plan in a throw-away container; return the gate's exit code, and what differs after.
 
     Unless it ``applies``, the gate judges what the platform gives. It writes its reports to the
-    folder. ``created`` is called with the container's id before that, and ``asked`` after the gate.
+    folder. ``created`` is called with the container's id before the plan is applied, and
+    ``asked`` after the gate.
     """
     before = _node(runtime.node)
     features = plan_file.find(aim.plan).features

@@ -111,7 +111,7 @@ class Lab:
         if keep and self.node.running:
             use(self._used)
             return self
-        images = self.images()  # no sources: before anything is created
+        images = self.images()  # raises without sources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps):
             if not (keep and self.node.running):

@@ -162,7 +162,7 @@ def reopening(case: Case) -> Iterator[Finding]:
     if message:
         yield here("runc-reopen-refused", f"{what}: {message.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
-        cause = f"{what}: the profile has LXC's deny of /sys, and reopened sysctls are there"
+        cause = f"{what}: the profile denies /sys, and AppArmor sees reopened sysctls there"
         yield here("runc-reopen-refused", cause, fix=fix, severity=Severity.PROBLEM)
 
 
@@ -183,4 +183,7 @@ def _fix(confined: node_reads.Confined, versions: Mapping[str, str]) -> str:
         )
     if first := first_upgrade(versions):
         return f"{first}; restart the container."
-    return "Restart the container: its profile is made at its start, and LXC on the node is new."
+    return (
+        "Set nesting=1 if it is off, and restart the container: its profile is made at its start, "
+        "and LXC on the node is new."
+    )

@@ -88,9 +88,9 @@ BAD: list[tuple[Answers, str, str]] = [
     ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
     ({CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
-    ({CONFINED: confined(GENERATED, BASE)}, "runc-reopen-refused", "deny of /sys"),
+    ({CONFINED: confined(GENERATED, BASE)}, "runc-reopen-refused", "denies /sys"),
     ({LOG: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
-    ({CONFINED: OWN}, "runc-reopen-refused", "deny of /sys"),
+    ({CONFINED: OWN}, "runc-reopen-refused", "denies /sys"),
     ({CONTAINERS: container(Error=DEFAULT)}, "docker-default-not-loaded", "apparmor_parser"),
     (
         {CONTAINERS: container(Error=UNCHECKED), LOG: UNCHECKED},

@@ -49,7 +49,8 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
         ("iptables: No chain/target/match by that name.\n (exit status 1))", "rules are gone"),
         ("something new\n (exit status 1))\nSee 'docker run --help'.", "something new"),
         ("", "printed nothing"),
-        ("Cannot connect to the Docker daemon at tcp://127.0.0.1:2375. Is", "another host's"),
+        ("Cannot connect to the Docker daemon at tcp://127.0.0.1:2375. Is", "another address"),
+        ("no disk\n\nRun 'docker run --help' for more information", "no disk"),
         ("Cannot connect to the Docker daemon at unix:///run/x. Is", "Docker is not running"),
         # As timeout(1) says it, by which every command there ends.
         ("timeout: failed to run command 'docker': No such file or directory", steps.NO_DOCKER),
@@ -307,7 +308,9 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
 V2 = 'Get "https://registry-1.docker.io/v2/": '
 LOOKED_UP = "lookup registry-1.docker.io on 10.0.3.1:53: "
 REFUSED = "mkdir x: permission denied\n"
-GONE = "after error: open /var/lib/docker/tmp/GetImageBlob7: no such file or directory\n"
+GONE = "open /var/lib/docker/tmp/GetImageBlob7: no such file or directory\n"
+NEXT = "level=info msg=Attempting next endpoint for pull after error: "
+ELSEWHERE = 'error during connect: Get "https://nas:2376/v1": dial tcp: i/o timeout'
 
 
 @pytest.mark.parametrize(
@@ -332,11 +335,19 @@ def test_hello_world_runs_without_a_registry_is_undetermined_unless_the_platform
         hello_runs((1, "", said), monkeypatch)
     found, _ = hello_runs((1, "", "failed to register layer"), monkeypatch, (125, "", "no"))
     assert not found.result.ok
-    # The log's is of the pull before the next registry was asked.
-    for told, log in ((f"{REFUSED}{said}", ""), (said, REFUSED), (said, GONE)):
+    # The log's is of the pull before the next registry was asked, and not of another container.
+    for told, log in (
+        (f"{REFUSED}{said}", ""),
+        (said, f"{NEXT}{REFUSED}"),
+        (said, f"{NEXT}{GONE}"),
+    ):
         found, _ = hello_runs((1, "", told), monkeypatch, (125, "", "no"), log)
-        with not_compliant("cannot be pulled", (log or told).splitlines()[0]):
+        with not_compliant("cannot be pulled", (log.removeprefix(NEXT) or REFUSED).strip()):
             greets(found)
+    with naming(TransportError, "registry"):
+        hello_runs((1, "", said), monkeypatch, log=f"level=warning msg=Health check: {GONE}")
+    found, _ = hello_runs((1, "", ELSEWHERE), monkeypatch, (125, "", ELSEWHERE))
+    assert "another address" in steps.cause(steps.output(found.result))
 
 
 OTHER_IDS = "failed to Lchown /x for UID 99999, GID 0: lchown /x: invalid argument"

@@ -26,10 +26,11 @@ _TRUTHS = {
     **dict.fromkeys(("0", "off", "no", "false"), "0"),
 }
 _RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
+#: Of the names from before LXC 3 with the one that is used on the lab.
 _RAW_KEYS = frozenset(
     "lxc." + name
     for name in """
-    apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
+    aa_profile apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
     selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
     init.cwd init.gid init.groups init.uid console.logfile console.path tty.max devtty.dir
     hook.autodev autodev kmsg mount.fstab mount.entry mount.auto rootfs.mount cap.drop cap.keep
@@ -41,8 +42,6 @@ _RAW_KEYS = frozenset(
     sysctl.kernel.shmall sysctl.kernel.shmmax sysctl.kernel.shmmni sysctl.kernel.shm_rmid_forced
     """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
-#: Of the names from before LXC 3 the one that is used on the lab: LXC refuses it at the start.
-_FORMER = "lxc.aa_profile"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def truth(word: str) -> str:
 
 
 def parse(ctid: str, text: str) -> tuple[Config, str]:
-    """The configuration, and the warnings Proxmox prints of lines that it drops."""
+    """The configuration, and the warnings Proxmox prints about the lines that it drops."""
     name, sections, complaints = "", {"": Section()}, ""
     for line in text.split("\n"):
         section = sections[name]
@@ -155,7 +154,7 @@ def _dropped(key: str, line: str, section: str) -> str:
         return f"{key}: {key} is auto generated from rootfs"
     if key == "delete" and section != PENDING:
         return f"property 'delete' is only allowed in [{PENDING}]"
-    handed_on = key in {*_RAW_KEYS, _FORMER} or key.startswith(_RAW_PREFIXES)
+    handed_on = key in _RAW_KEYS or key.startswith(_RAW_PREFIXES)
     if not key or (key.startswith("lxc.") and not handed_on):
         return f"unable to parse config: {line}"
     return ""
