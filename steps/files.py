@@ -16,11 +16,11 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
+from docker_lxc_gate.formats.daemon_json import READS_MARKS, mark, parse
 from docker_lxc_gate.formats.shell_commands import ShellCommand, shell_commands, uncalled, unheeded
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
-from remediation.edits.daemon_json import READS_MARKS, mark, parse
 from remediation.phoenix.description import template_of
 from remediation.provision import of_template
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -215,11 +214,3 @@ HELD = Read(
     lambda result: tuple(name for name in _WITH_RUNC if f"hold {name}" in result.text.splitlines()),
 )
 RUNC = Read(("runc", "--version"), _runc)
-
-
-def settings(content: bytes | None) -> dict[str, Any]:
-    """Return what daemon.json says; nothing if it is absent, or is no JSON object."""
-    try:
-        return read(content or b"{}", dict[str, Any], "daemon.json")
-    except FactError:
-        return {}

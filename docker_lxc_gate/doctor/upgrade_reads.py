@@ -22,6 +22,7 @@ from docker_lxc_gate.doctor.examinations.ownership import points
 from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KERNEL, KNOWN
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import LOOKING
+from docker_lxc_gate.formats import daemon_json
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
@@ -178,7 +179,7 @@ def _fresh_without_driver(case: Case) -> bool:
 
 
 def _settings(case: Case) -> dict[str, Any]:
-    return guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
+    return daemon_json.readable(case.guest.of(guest_reads.SETTINGS))
 
 
 def _socket_given(case: Case) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.formats import daemon_json
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding, Source
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 #: Where something stands in a document: keys of objects and numbers in lists, from the outside.
 Path = tuple[str | int, ...]
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
 #: Of what stands deeper no place is kept: each place is as long as its path.
 _DEEPEST = 30
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -50,9 +45,8 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
     A byte order mark decides the encoding, as it does for dockerd; a blank file holds nothing.
     """
     try:
-        mark = next((mark for mark in _MARKS if source.content.startswith(mark)), b"")
-        text = source.content.removeprefix(mark).decode(_MARKS.get(mark, "utf-8"))
-        value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
+        text = daemon_json.text(source.content)
+        value = json.loads(text, parse_constant=daemon_json.no_number) if text.strip() else {}
     except json.JSONDecodeError as error:
         cause = f"not JSON: {error.msg}"
         return None, [source.at("json-syntax", error.lineno, cause, column=error.colno)]
@@ -70,10 +64,6 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
         for line, column in [document.place(path)]
     ]
     return document, findings
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _placed(text: str, value: Any) -> Document:

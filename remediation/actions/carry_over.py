@@ -9,12 +9,12 @@ from typing import Literal
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.facts import docker
+from docker_lxc_gate.formats.daemon_json import readable
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import counted, cut
-from remediation.edits.daemon_json import readable
 
 #: To copy, save or load (seconds).
 TIMEOUT = 3600.0

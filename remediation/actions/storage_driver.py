@@ -13,6 +13,7 @@ from typing_extensions import override
 from docker_lxc_gate.errors import FactError, LimitExceeded, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
+from docker_lxc_gate.formats.daemon_json import readable
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
@@ -21,7 +22,6 @@ from docker_lxc_gate.printable import Notice, cut
 from remediation.actions.carry_over import KEPT, OF_A_DRIVER, TIMEOUT, CarryOver, driver_of
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.package import is_unpacked
-from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Drift, SideEffect
 
 _SERVICE_TIMEOUT = 180.0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, here
+from docker_lxc_gate.formats import daemon_json
 from docker_lxc_gate.lint.finding import Finding, Severity
 
 #: Where a module's own name in /proc/modules may be another one that does the same.
@@ -56,7 +57,7 @@ def sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
     options = set(case.guest.of(guest_reads.UNIT).command.split())
     switches = case.guest.of(guest_reads.SYSCTLS)
-    settings = guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
+    settings = daemon_json.readable(case.guest.of(guest_reads.SETTINGS))
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
     own = settings.get("ip-forward") is False or "--ip-forward=false" in options
     if switches.get("ip_forward") == "0" and not unused and not own:

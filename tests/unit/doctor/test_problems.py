@@ -169,6 +169,7 @@ HEALTHY: list[Answers] = [
     {LOG: "Running modprobe bridge br_netfilter failed with message: not found"},
     {LOG: NAT.replace("iptable", "ip6table")},
     {SYSCTLS: "ip_forward 0\n", SETTINGS: '{"ip-forward": false}'},
+    {SYSCTLS: "ip_forward 0\n", SETTINGS: '\ufeff{"ip-forward": false}'},  # a byte order mark
     {SYSCTLS: "ip_forward 0\n", guest_reads.UNIT: UNIT.replace("-H fd://", "-H x --bridge=none")},
     {CONTAINERS: WITH_TUN, DEVICES: "0 0 666 /dev/net/tun\n"},
     {DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"},

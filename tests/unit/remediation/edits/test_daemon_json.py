@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
-from remediation.edits.daemon_json import daemon_json, data_root, parse
+from docker_lxc_gate.formats.daemon_json import parse
+from remediation.edits.daemon_json import daemon_json, data_root
 from tests.doubles.naming import naming
 
 keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")
