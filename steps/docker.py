@@ -45,11 +45,16 @@ _HELP = patterns.compile(r"(See|Run) 'docker .{0,40}--help'")
 _TAIL = tuple(f"(exit status {code}))" for code in range(1, 5))
 
 
+def known_cause(text: str) -> str:
+    """Return the cause of a message of Docker that ``CAUSES`` has, or nothing."""
+    found = (meaning for pattern, meaning in CAUSES if patterns.search(f"(?is){pattern}", text))
+    return next(found, "")
+
+
 def cause(text: str) -> str:
     """Return the cause of Docker's message, or the message's last line."""
-    for pattern, meaning in CAUSES:
-        if patterns.search(f"(?is){pattern}", text):
-            return meaning
+    if meaning := known_cause(text):
+        return meaning
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not _HELP.search(line) and line not in _TAIL]
     return lines[-1] if lines else "Docker printed nothing"

@@ -18,7 +18,7 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
-from steps.docker import CAUSES, DockerRun, cause, other_driver, output, run_docker
+from steps.docker import CAUSES, DockerRun, cause, known_cause, other_driver, output, run_docker
 from steps.target import ids_of
 
 if TYPE_CHECKING:
@@ -30,21 +30,15 @@ if TYPE_CHECKING:
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
-#: What the container's own system refuses dockerd.
-_REFUSED = patterns.compile(
-    r"(?i)permission denied|operation not permitted|[ \"]/[^\s:]{1,300}: "
-    r"(no such file or directory|no space left|read-only file system|input/output error)"
+#: How dockerd and containerd say that they cannot store an image: a layer, or a file of their own.
+_NOT_STORED = patterns.compile(
+    r"(?i)(failed to (register|extract|prepare) .|creating temporary lease|"
+    r'[\w/]{1,20}( "?/[^\s:"]{1,300}){1,2}"?: (permission denied|operation not permitted|'
+    r"no such file or directory|not a directory|no space left|disk quota|read-only file system|"
+    r"input/output error|function not implemented)).{0,500}"
 )
-#: The lines of dockerd's log that are about a pull, and what stands before the error in them.
-_OF_PULLS = patterns.compile(r"(?i)\b(pull|download|layer|images/create)\b")
-_BEFORE = patterns.compile(r"^.*(error|attempts?): ")
-#: How Go names a failed request or connection, how a registry refuses, and other words of both.
-_UNREACHABLE = patterns.compile(
-    r'(?i)\b(get|head|post) "?https://[^\s"]+"?: |\b(dial|read|write|proxyconnect) (tcp|udp)\b'
-    r"|(HTTP|unexpected) status\b.{0,200}\b(429|50[0-9])\b|HTTP 50[0-9]\b|toomanyrequests"
-    r"|unauthorized: |denied: requested access|no such host|i/o timeout|TLS handshake timeout"
-    r"|x509: |unexpected EOF|context deadline exceeded|request canceled",
-)
+#: The lines of dockerd's log that are about a pull.
+_OF_PULLS = patterns.compile(r"(?i)\b(pull|download|images/create)\b")
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +52,9 @@ def _pull(
 ) -> str:
     """Pull the image; return what the platform refused, or nothing.
 
-    An unreachable registry makes the verdict undetermined, not red. An image with files of an id
-    that the container does not have is the image's defect, unless the id is in a hole of the
-    container's map.
+    A registry refuses in words of its own, or in those of a proxy: whatever is not of the
+    container's own system, makes the verdict undetermined, not red. So does an image with files of
+    an id that the container does not have, unless the id is in a hole of the container's map.
     """
     since = container.look(["date", "+%s"]).require().text.strip()
     pulled = run_docker(container, "pull", image)
@@ -82,12 +76,13 @@ def _pull(
             "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {match[0]}"
         )
-    if _UNREACHABLE.search(output(pulled)) and "error during connect" not in output(pulled):
-        lines = [*output(pulled).splitlines(), *filter(_OF_PULLS.search, log.text.splitlines())]
-        if refused := next(filter(_REFUSED.search, lines), ""):
-            return f"{image} cannot be pulled: {cause(_BEFORE.sub('', refused[:600]))}"
-        raise TransportError(f"the registry did not serve {image}: {cause(output(pulled))}")
-    return ""
+    lines = [*output(pulled).splitlines(), *filter(_OF_PULLS.search, log.text.splitlines())]
+    if refused := next(filter(None, map(_NOT_STORED.search, lines)), None):
+        words = refused[0].rstrip('"')
+        return f"{image} cannot be pulled: {cause(words)}"
+    if known_cause(output(pulled)):  # of no registry: docker found no daemon, say
+        return ""
+    raise TransportError(f"the registry did not serve {image}: {cause(output(pulled))}")
 
 
 @given("hello-world is not in the container")

@@ -63,4 +63,4 @@ def readable(content: bytes | None) -> dict[str, Any]:
 
 def no_number(name: str) -> Any:
     """Refuse NaN and Infinity, which Python takes for numbers."""
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

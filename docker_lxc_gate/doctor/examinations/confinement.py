@@ -177,9 +177,9 @@ def denies(confined: node_reads.Confined) -> bool:
 def _fix(confined: node_reads.Confined, versions: Mapping[str, str]) -> str:
     if not confined.is_generated:
         return (
-            f"The profile {confined.name[:80]} must state its own rules instead of including "
-            "abstractions/lxc/container-base, as the plan's profile does (docker-lxc-gate "
-            "plan). Or let LXC generate the profile."
+            f"Take the deny of /sys out of the profile {confined.name[:80]}: its own rule, or the "
+            "include of abstractions/lxc/container-base. The plan's profile has neither "
+            "(docker-lxc-gate plan). Or let LXC generate the profile."
         )
     if first := first_upgrade(versions):
         return f"{first}; restart the container."

@@ -287,6 +287,7 @@ def test_runc_refusal_is_fixed_as_the_profile_needs() -> None:
     said: Answers = {CONFINED: confined(GENERATED), LOG: REOPEN}
     plain = diagnosis(said, config="lxc.apparmor.profile = generated\n", pct=False)
     assert "6.0.6 or later" in plain.problems[0].fix
+    assert "nesting=1" in diagnosis({**said, VERSIONS: "lxc-pve 7.0.0-2\n"}).problems[0].fix
 
 
 @pytest.mark.parametrize(

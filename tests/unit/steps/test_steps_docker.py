@@ -38,6 +38,8 @@ def run(code: int = 0, out: str = "", err: str = "") -> steps.DockerRun:
 
 
 MOUNT = "using mount program fuse-overlayfs"
+TO_API = "failed to connect to the docker API at"
+DURING = "error during connect: Get"
 PORTS = "net.ipv4.ip_unprivileged_port_start"
 
 
@@ -51,7 +53,13 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
         ("", "printed nothing"),
         ("Cannot connect to the Docker daemon at tcp://127.0.0.1:2375. Is", "another address"),
         ("no disk\n\nRun 'docker run --help' for more information", "no disk"),
-        ("Cannot connect to the Docker daemon at unix:///run/x. Is", "Docker is not running"),
+        (f"{TO_API} tcp://127.0.0.1:2375; check", "another address"),
+        ("The server probably has client authentication (--tlsverify) enabled", "another address"),
+        ("unable to resolve docker endpoint: open /root/.docker/ca.pem: no", "another address"),
+        (f"{TO_API} unix:///run/x; check", "Docker is not running"),
+        (f'{DURING} "http://%2Fvar%2Frun%2Fdocker.sock/v1": EOF', f'{DURING} "http://%2F'),
+        ("permission denied while trying to connect to the docker API at u", "may not use"),
+        ("client version 1.52 is too new. Maximum", "versions are too far apart"),
         # As timeout(1) says it, by which every command there ends.
         ("timeout: failed to run command 'docker': No such file or directory", steps.NO_DOCKER),
         ("timeout: failed to run command \u2018docker\u2019: No such file", steps.NO_DOCKER),
@@ -305,49 +313,63 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
     assert [line.split()[1] for line in ran] == ["+%s", "pull", "run", "rm"]
 
 
-V2 = 'Get "https://registry-1.docker.io/v2/": '
-LOOKED_UP = "lookup registry-1.docker.io on 10.0.3.1:53: "
-REFUSED = "mkdir x: permission denied\n"
-GONE = "open /var/lib/docker/tmp/GetImageBlob7: no such file or directory\n"
-NEXT = "level=info msg=Attempting next endpoint for pull after error: "
-ELSEWHERE = 'error during connect: Get "https://nas:2376/v1": dial tcp: i/o timeout'
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "toomanyrequests: x",
-        "dial tcp 1.1.1.1:443: connect: connection refused",
-        "tls: failed to verify certificate: x509: expired",
-        "received unexpected HTTP status: 503 Service Unavailable",
-        "unexpected status from HEAD request to https://r/v2/x: 429 Too Many Requests",
-        f"{V2}EOF",
-        f"{V2}proxyconnect tcp: dial tcp: lookup proxy on 10.0.3.1:53: server misbehaving",
-        f"error pulling image configuration: dial tcp: {LOOKED_UP}server misbehaving",
-        "download failed after attempts=6: dial tcp 1.1.1.1:443: connect: no route to host",
-        "read tcp 10.0.3.2:4->1.1.1.1:443: read: connection reset by peer",
-    ],
+#: What registries, proxies, firewalls and resolvers say.
+UNSERVED = (
+    "toomanyrequests: x",
+    "error from registry: You have reached your unauthenticated pull rate limit",
+    "pull access denied for x, repository does not exist or may require 'docker login'",
+    'denied: Permission denied for "latest" from request "/v2/p/x/manifests/latest"',
+    "error parsing HTTP 403 response body: invalid character '<': \"<html>\"",
+    "failed to unpack image on snapshotter overlayfs: unexpected media type text/html",
+    "manifest unknown",
+    'Get "https://registry-1.docker.io/v2/": EOF',
+    "dial tcp 1.1.1.1:443: connect: permission denied",
+    "write udp 10.0.3.2:4->1.1.1.1:53: write: operation not permitted",
 )
-def test_hello_world_runs_without_a_registry_is_undetermined_unless_the_platform_refused(
+#: What dockerd and containerd say of the container's own system.
+NOT_STORED = (
+    "failed to register layer: unexpected EOF",
+    'failed to extract layer (x sha256:1) to overlayfs as "y": z: unknown',
+    "failed to prepare extraction snapshot: x",
+    "creating temporary lease: database is closed",
+    "open /var/lib/docker/tmp/GetImageBlob7: no such file or directory",
+    "mkdir /x: permission denied",
+    "link /a /b: operation not permitted",
+    "mkdir /x: not a directory",
+    "write /x: no space left on device",
+    "write /x: disk quota exceeded",
+    "fork/exec /usr/bin/unpigz: input/output error",
+    "open /x: read-only file system",
+    "chmod /x: function not implemented",
+)
+ELSEWHERE = f'{DURING} "https://nas:2376/v1": dial tcp: i/o timeout'
+
+
+@pytest.mark.parametrize("said", UNSERVED)
+def test_hello_world_runs_without_a_registry_is_undetermined(
     said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with naming(TransportError, "registry", "hello-world"):
-        hello_runs((1, "", said), monkeypatch)
-    found, _ = hello_runs((1, "", "failed to register layer"), monkeypatch, (125, "", "no"))
-    assert not found.result.ok
-    # The log's is of the pull before the next registry was asked, and not of another container.
-    for told, log in (
-        (f"{REFUSED}{said}", ""),
-        (said, f"{NEXT}{REFUSED}"),
-        (said, f"{NEXT}{GONE}"),
-    ):
-        found, _ = hello_runs((1, "", told), monkeypatch, (125, "", "no"), log)
-        with not_compliant("cannot be pulled", (log.removeprefix(NEXT) or REFUSED).strip()):
-            greets(found)
-    with naming(TransportError, "registry"):
-        hello_runs((1, "", said), monkeypatch, log=f"level=warning msg=Health check: {GONE}")
+    with naming(TransportError, "registry did not serve hello-world", said):
+        hello_runs((1, "", said), monkeypatch, log=f"msg=Health check: {NOT_STORED[5]}")
     found, _ = hello_runs((1, "", ELSEWHERE), monkeypatch, (125, "", ELSEWHERE))
     assert "another address" in steps.cause(steps.output(found.result))
+
+
+@pytest.mark.parametrize("said", NOT_STORED)
+def test_hello_world_runs_with_an_image_that_cannot_be_stored_is_red(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it asks the next registry, dockerd says it in its log alone."""
+    for told, log in (
+        (f"Error response from daemon: {said}\n{UNSERVED[0]}", ""),
+        (UNSERVED[0], f'level=info msg="Attempting next endpoint for pull after error: {said}"\n'),
+        (UNSERVED[0], f'msg="Handler for POST /v1/images/create returned error: {said}"'),
+        (UNSERVED[0], f'msg="Download failed" error="{said}"'),
+    ):
+        found, _ = hello_runs((1, "", told), monkeypatch, (125, "", "no"), log)
+        with pytest.raises(AssertionError) as raised:
+            greets(found)
+        assert str(raised.value) == f"hello-world cannot be pulled: {said}"
 
 
 OTHER_IDS = "failed to Lchown /x for UID 99999, GID 0: lchown /x: invalid argument"

@@ -26,7 +26,7 @@ _TRUTHS = {
     **dict.fromkeys(("0", "off", "no", "false"), "0"),
 }
 _RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
-#: Of the names from before LXC 3 with the one that is used on the lab.
+#: Of the names from before LXC 3, only the one that the lab uses.
 _RAW_KEYS = frozenset(
     "lxc." + name
     for name in """
