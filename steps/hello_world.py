@@ -53,7 +53,7 @@ def _pull(
     """Pull the image; return what the platform refused, or nothing.
 
     A registry refuses in words of its own, or in those of a proxy: whatever is not of the
-    container's own system, makes the verdict undetermined, not red. So does an image with files of
+    container's own system makes the verdict undetermined, not red. So does an image with files of
     an id that the container does not have, unless the id is in a hole of the container's map.
     """
     since = container.look(["date", "+%s"]).require().text.strip()
